@@ -162,7 +162,7 @@ class _Reader:
 
     def _no_rows(self) -> None:
         there = {key: sorted({row[clean(key)] for row in self.sheet.rows}) for key in self.options.rows}
-        said = "; ".join(f"{key} is {some(values)}" for key, values in there.items())
+        said = "; ".join(f"{key} is {some(values)}" for key, values in there.items() if values)
         raise DataError(
             f"{self.dataset}: {self.sheet.path}: no rows" + (f" like {self.options.rows}; {said}" if said else ""),
             "Correct rows and only in the config, or add rows to the table.",

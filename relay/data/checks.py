@@ -54,10 +54,10 @@ class Doubt:
 
 def combined(found: Iterable[Doubt]) -> list[str]:
     """Warnings as people read them: what is the same at several sites is said once."""
-    sites: dict[tuple[str, tuple[str, ...]], list[str]] = defaultdict(list)
+    sites: dict[tuple[str, tuple[str, ...]], dict[str, None]] = defaultdict(dict)
     for doubt in found:
-        sites[doubt.text, doubt.names].append(doubt.site)
-    return [str(Doubt(some(where), *what)) for what, where in sites.items()]
+        sites[doubt.text, doubt.names][doubt.site] = None
+    return [str(Doubt(", ".join(where), *what)) for what, where in sites.items()]
 
 
 def examine(site: SiteData, splits: Sequence[SplitName]) -> list[Doubt]:

@@ -91,5 +91,6 @@ def tell(found: Sequence[Doubt], results: Path, say: Callable[[str], None], said
     new = [doubt for doubt in found if doubt not in said]
     said.update(new)
     if new:
-        count = "1 warning" if len(new) == 1 else f"{len(new)} warnings"
-        say(f"{count} before training:\n" + "\n".join(f"  - {line}" for line in combined(new)))
+        lines = combined(new)
+        count = "1 warning" if len(lines) == 1 else f"{len(lines)} warnings"
+        say(f"{count} before training:\n" + "\n".join(f"  - {line}" for line in lines))

@@ -61,7 +61,7 @@ def weights(patients: Sequence[str]) -> Tensor:
 def numbered(patients: Sequence[str]) -> Tensor:
     """The number of each vector's patient, int64 ``(N,)``: patients count from 0 in the order of their names."""
     numbers = {name: number for number, name in enumerate(sorted(set(patients)))}
-    return torch.tensor([numbers[patient] for patient in patients])
+    return torch.tensor([numbers[patient] for patient in patients], dtype=torch.int64)
 
 
 def divided(vectors: Tensor, patients: Sequence[str]) -> tuple[Tensor, ...]:

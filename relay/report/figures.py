@@ -16,16 +16,17 @@ from relay.report.screen import number as shown
 DOTS = 6000
 """Approximate maximum number of dots in a figure."""
 MANY = 12
-"""With more legs or sites than this, numbers don't fit into a figure as wide as a page, nor names beside each other."""
-LETTERS = 85
-"""About as many fit below a figure as wide as a page."""
-PANELS = 4
-"""Beside each other in a figure of many small ones."""
+"""With more columns than this, numbers don't fit into the cells of a heat map; with more legs, not all are drawn."""
+BESIDE = 0.8
+"""Inches that the numbers beside an axis take."""
+ACROSS = 4
+"""Small panels beside each other."""
 
 
 def short(name: str, most: int = 24) -> str:
-    """A name for an axis."""
-    return name if len(name) <= most else name[: most - 1] + "…"
+    """A name for an axis; of a long one the middle is left out, for names of sites often differ in their ends."""
+    end = (most - 1) // 2
+    return name if len(name) <= most else f"{name[: most - 1 - end]}…{name[-end:]}"
 
 
 def span(values: Iterable[float]) -> tuple[float, float]:
@@ -51,7 +52,8 @@ def grid(
     from matplotlib.patches import Rectangle
 
     many = len(columns) > MANY
-    drawn = figure(0.8 + (0.2 if many else 0.42) * len(rows), min(WIDTH, 1.8 + 1.1 * len(columns)))
+    wide = min(WIDTH, 1.8 + 1.1 * len(columns))
+    drawn = figure(0.8 + (0.2 if many else 0.42) * len(rows), wide)
     axes = drawn.subplots()
     low, high = span(values.values())
     for r in range(len(rows)):
@@ -63,21 +65,15 @@ def grid(
             on = INK if not there else "#000000" if light else "#ffffff"
             how = {"facecolor": fill, "edgecolor": "none"} if there else {"fill": False, "hatch": "////", "alpha": 0.45}
             axes.add_patch(Rectangle((c, r), 1, 1, linewidth=0, **({"edgecolor": INK} | how)))
-            axes.text(
-                c + 0.5,
-                r + 0.5,
-                "" if many else shown(value),
-                ha="center",
-                va="center",
-                size=10,
-                color=on,
-                weight="bold" if (r, c) in framed else "normal",
-            )
+            if not many:
+                weight = "bold" if (r, c) in framed else "normal"
+                axes.text(c + 0.5, r + 0.5, shown(value), ha="center", va="center", size=10, color=on, weight=weight)
             if (r, c) in framed:
                 frame = (c + 0.04, r + 0.06), 0.92, 0.88
                 axes.add_patch(Rectangle(*frame, fill=False, edgecolor=on, linewidth=1.8))
     axes.set(xlim=(0, max(len(columns), 1)), ylim=(len(rows), 0))
-    axes.set_xticks(np.arange(len(columns)) + 0.5, [short(c, 14) for c in columns], rotation=turned(columns))
+    names = [short(c, 14) for c in columns]
+    axes.set_xticks(np.arange(len(columns)) + 0.5, names, rotation=turned(names, wide - 1.8))
     axes.set_yticks(np.arange(len(rows)) + 0.5, [short(r) for r in rows])
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
@@ -86,10 +82,12 @@ def grid(
     return drawn
 
 
-def turned(names: Sequence[str]) -> int:
-    """By how many degrees names below a figure as wide as a page are turned, so that they don't overlap."""
-    widest = max((len(short(name, 14)) for name in names), default=0)
-    return 90 if widest * len(names) > LETTERS else 0
+def turned(names: Sequence[str], inches: float) -> int:
+    """By how many degrees the names along an axis are turned, so that they don't overlap."""
+    from matplotlib.textpath import TextPath
+
+    widest = max((TextPath((0, 0), name, size=9).get_extents().width for name in names if name), default=0)
+    return 90 if widest / 72 > 0.95 * inches / len(names) else 0
 
 
 def matrix(run: Run) -> Picture | None:
@@ -117,9 +115,9 @@ def matrix(run: Run) -> Picture | None:
 
 
 def telling(run: Run, site: str) -> list[int]:
-    """The legs that say most about a site, where there is no room for all: those that trained there, and the last."""
-    legs = sorted(run.scores.trained)
-    return [leg for leg in legs if leg == legs[-1] or run.scores.trained[leg] == site]
+    """The legs that say most about a site, where there is no room for all: the last one that trained there, and the one
+    whose model represents it at the end."""
+    return sorted({leg for leg in (run.own.get(site), run.ends(site)) if leg is not None})
 
 
 def thinned(values: Sequence[float], most: int) -> list[float]:
@@ -136,18 +134,20 @@ def distributions(run: Run) -> Picture | None:
     groups = len(sites) * len(legs) * len(scores.classes)
     if not groups or run.task.sample_metric == "correct":  # right or wrong: nothing to spread
         return None
-    most = max(12, min(120, DOTS // groups))
+    many = len(legs) > MANY
+    drawn_legs = {site: telling(run, site) if many else legs for site in sites}
+    most = max(12, min(120, DOTS // max(1, sum(map(len, drawn_legs.values())) * len(scores.classes))))
     low, high = span(v for cell in scores.found.values() for sample in cell.values() for v in sample.values())
-    across = PANELS if len(legs) > MANY else 1
+    across = min(ACROSS, len(sites)) if many else 1
     drawn = figure(0.6 + 1.75 * math.ceil(len(sites) / across))
-    panels = drawn.subplots(math.ceil(len(sites) / across), across, sharex=across == 1, sharey=True, squeeze=False).flat
+    panels = drawn.subplots(math.ceil(len(sites) / across), across, sharex=not many, sharey=True, squeeze=False).flat
     for site, axes in zip(sites, panels, strict=False):
-        there = legs if across == 1 else telling(run, site)
+        there = drawn_legs[site]
         for place, name in enumerate(scores.classes):
             _boxes(axes, [scores.of(leg, site, name) for leg in there], place, len(scores.classes), most)
         axes.set(title=short(site, 60 // across), ylim=(low - 0.02, high + 0.02), xlim=(-0.5, len(there) - 0.5))
-        labels = [short(run.label(leg), 20) if across == 1 else f"leg {leg}" for leg in there]
-        axes.set_xticks(range(len(there)), labels)
+        labels = [f"leg {leg}" if many else short(run.label(leg), 20) for leg in there]
+        axes.set_xticks(range(len(there)), labels, rotation=turned(labels, (WIDTH - BESIDE) / across - 0.2))
     for axes in panels[::across]:
         axes.set_ylabel(run.task.title())
     for axes in panels[len(sites) :]:
@@ -158,11 +158,11 @@ def distributions(run: Run) -> Picture | None:
     return Picture(
         "distributions",
         f"{run.task.title()} of single images",
-        f"Box plots of {run.task.title()} at {len(sites)} sites after {len(legs)} legs, for {len(scores.classes)} "
-        "classes; "
+        f"Box plots of {run.task.title()} at {len(sites)} sites after "
+        f"{'two' if many else len(legs)} legs each, for {len(scores.classes)} classes; "
         f"at most {samples} images a box. Means and intervals are in the tables below.",
         "One panel a site"
-        + (", with the legs that trained there and the last one" if across > 1 else "")
+        + (", with its own last leg and the last of all" if many else "")
         + ". Each dot is one test image, without its name; where there are many, an even share of them "
         "is drawn. The box holds the middle half of the images, its line is the median, the whiskers reach from the "
         "5th to the 95th percentile. A tall box, or dots far below it, means that the model fails on some images "
@@ -233,8 +233,8 @@ def curves(run: Run, found: Sequence[Curve]) -> Picture | None:
         panels[-1].set_ylim(span(y for c in found for _, y in c.score))
     panels[-1].set_xlabel("optimiser steps, leg after leg")
     top = panels[0].secondary_xaxis("top")
-    labels = [run.label(c.leg) for c in found]
-    top.set_xticks(middles, [short(label, 18) for label in labels], rotation=turned(labels))
+    labels = [short(run.label(c.leg), 18) for c in found]
+    top.set_xticks(middles, labels, rotation=turned(labels, WIDTH - BESIDE))
     top.tick_params(length=0, labelsize=8, pad=14)
     top.spines[:].set_visible(False)
     return Picture(
@@ -251,20 +251,20 @@ def curves(run: Run, found: Sequence[Curve]) -> Picture | None:
 
 
 def calibration(run: Run) -> Picture | None:
-    """A reliability diagram for each site, with one line per leg."""
+    """A reliability diagram for each site, with one line per leg or, of more than :data:`MANY`, for :func:`telling`."""
     rows = [row for row in run.evaluation.get("calibration", []) if row.get("bins")]
+    many = len({row["leg"] for row in rows}) > MANY
+    rows = [row for row in rows if not many or row["leg"] in telling(run, row["site"])]
     if not rows:
         return None
-    last, many = max(int(row["leg"]) for row in rows), len({row["leg"] for row in rows}) > MANY
-    rows = [row for row in rows if not many or row["leg"] in telling(run, row["site"])]
     sites, legs = list(dict.fromkeys(r["site"] for r in rows)), sorted({int(r["leg"]) for r in rows})
-    across = min(len(sites), 4)
-    drawn = figure(0.8 + 1.95 * math.ceil(len(sites) / across), max(8.0 * across / 4, 3.2))
+    across = min(len(sites), ACROSS)
+    drawn = figure(0.8 + 1.95 * math.ceil(len(sites) / across), max(WIDTH * across / ACROSS, 3.2))
     panels = drawn.subplots(math.ceil(len(sites) / across), across, sharex=True, sharey=True, squeeze=False).flat
     for site, axes in zip(sites, panels, strict=False):
         axes.plot([0, 1], [0, 1], color=INK, lw=1, ls="--", alpha=0.6)
         for row in (r for r in rows if r["site"] == site):
-            place = int(int(row["leg"]) == last) if many else legs.index(int(row["leg"]))
+            place = int(int(row["leg"]) == run.last) if many else legs.index(int(row["leg"]))
             colour = COLOURS[place % len(COLOURS)]
             bins = [b for b in row["bins"] if b.get("count")]
             x, y = ([number(b[key]) for b in bins] for key in ("confidence", "accuracy"))
@@ -282,7 +282,7 @@ def calibration(run: Run) -> Picture | None:
         "calibration",
         "Calibration",
         f"Reliability diagrams of {len(sites)} sites, each with {len(names)} lines or fewer. The table below has the "
-        "expected calibration errors.",
+        "expected calibration errors" + (" of all legs." if many else "."),
         f"Can you trust the model's confidence? On the dashed line, you can: of the {things} it is 80\u00a0% sure of, "
         "it gets 80\u00a0% right. A line below the dashes means overconfidence, above them underconfidence.",
         drawn,

@@ -6,6 +6,7 @@ import csv
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -71,15 +72,24 @@ class Run:
         """Every test set, in order of appearance."""
         return list(dict.fromkeys(site for row in self.matrix.values() for site in row))
 
-    @property
+    @cached_property
     def apart(self) -> bool:
         """Whether each site's model is compared on its own site, because nothing was handed over."""
         return _apart(self.legs)
 
     def ends(self, site: str) -> int | None:
         """The leg whose model represents a site at the end: the last leg; or, if :attr:`apart`, the site's last one."""
-        trained = self.scores.trained
-        return max((leg for leg in trained if not self.apart or trained[leg] == site), default=None)
+        return self.own.get(site) if self.apart else self.last
+
+    @cached_property
+    def own(self) -> Mapping[str, int]:
+        """The last leg that trained at each site."""
+        return {site: leg for leg, site in sorted(self.scores.trained.items())}
+
+    @cached_property
+    def last(self) -> int | None:
+        """The last leg of all."""
+        return max(self.scores.trained, default=None)
 
     def label(self, leg: int) -> str:
         """A leg's label for people."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from operator import itemgetter
 from typing import Any
 
 from relay.data import DatasetOptions
@@ -218,10 +220,12 @@ def metrics(run: Run) -> Iterator[Table]:
         rows = run.evaluation.get(key) or []
         if run.apart and (own := [row for row in rows if run.ends(row["site"]) == row["leg"]]):
             yield _metrics(run, f"Each site's own model: {OVER[key][1]}", own, key, folded=key != "rows")
-        checkpoints = {(int(row["leg"]), row["checkpoint"]) for row in rows}
-        for leg, checkpoint in sorted(checkpoints, reverse=True):
-            found = [row for row in rows if row["checkpoint"] == checkpoint]
-            folded = key != "rows" or leg != max(checkpoints)[0] or run.apart
+        checkpoints: dict[tuple[int, str], list[Mapping[str, Any]]] = defaultdict(list)
+        for row in rows:
+            checkpoints[int(row["leg"]), row["checkpoint"]].append(row)
+        last = max(checkpoints, default=(0, ""))[0]
+        for (leg, _), found in sorted(checkpoints.items(), key=itemgetter(0), reverse=True):
+            folded = key != "rows" or leg != last or run.apart
             yield _metrics(run, f"Model after leg {run.label(leg)}: {OVER[key][1]}", found, key, folded)
 
 

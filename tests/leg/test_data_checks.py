@@ -233,4 +233,6 @@ def test_noise_on_the_memory_alone_is_pointed_out(experts: bool, said: int, tmp_
 
 def test_what_is_the_same_at_several_sites_is_said_once() -> None:
     found = [Doubt(f"site {k}", "too few") for k in range(7)] + [Doubt("site 1", "odd", ("a.png",))]
-    assert combined(found) == ["site 0, site 1, site 2, site 3, site 4 and 2 more: too few", "site 1: odd (a.png)"]
+    found += [Doubt("site 1", "too few")]
+    where = ", ".join(f"site {k}" for k in range(7))
+    assert combined(found) == [f"{where}: too few", "site 1: odd (a.png)"]

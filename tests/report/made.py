@@ -29,7 +29,7 @@ def rows(sites: Sequence[str], samples: int, classes: Sequence[str], metrics: Se
     draw = np.random.default_rng(0)
     found = []
     for leg, trained in enumerate(sites, 1):
-        for paths, site in enumerate(sites):
+        for paths, site in enumerate(dict.fromkeys(sites)):
             if (leg, site) == MISSING:
                 continue
             level = max(0.3, 0.85 - 0.05 * abs(leg - 1 - paths))

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
-from relay.report.curves import MOST, _points
-from relay.report.figures import calibration, distributions, matrix, span, thinned
+from relay.numbers import MISSING
+from relay.report.curves import MOST, Curve, _points
+from relay.report.figures import calibration, curves, distributions, matrix, short, span, thinned
 from relay.report.gather import read_run
 from relay.report.plot_style import Picture, figure, styled
 from tests.report import made
@@ -55,18 +56,28 @@ def test_two_figures_share_no_id() -> None:
     assert "xmlns" not in drawn[0]
 
 
-@pytest.mark.parametrize("many", [3, 14])
-def test_no_names_overlap_however_many_sites_there_are(tmp_path: Path, many: int) -> None:
-    run = read_run(made.run(tmp_path / "run", [f"hospital {k}" for k in range(many)], samples=4))
+@pytest.mark.parametrize(
+    ("sites", "laps"), [(3, 1), (6, 1), (12, 1), (14, 1), (2, 7), (1, 14)], ids=lambda number: str(number)
+)
+def test_no_names_overlap_however_many_sites_and_laps_there_are(tmp_path: Path, sites: int, laps: int) -> None:
+    names = [f"UNIVERSITY_HOSPITAL_{k:02}" for k in range(sites)]
+    run = read_run(made.run(tmp_path / "run", names * laps, samples=4))
+    found = [Curve(leg, {"loss": [(0, 1), (9, 0.5)]}, [(9, 0.7)], 10) for leg in sorted(run.scores.trained)]
     with styled():
-        for make in (matrix, distributions, calibration):
-            picture = make(run)
+        for picture in (matrix(run), distributions(run), calibration(run), curves(run, found)):
             assert picture is not None
-            drawn = picture.figure
-            drawn.draw_without_rendering()
-            for axes in (axes for axes in drawn.axes if axes.get_visible()):
-                places = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_visible()]
-                assert all(left.x1 <= right.x0 for left, right in pairwise(places)), make
-                inside = [text for text in axes.texts if text.get_text() not in ("", "—")]
-                boxes = sorted((text.get_window_extent() for text in inside), key=lambda box: (round(box.y0), box.x0))
-                assert all(left.x1 <= right.x0 or left.y0 != right.y0 for left, right in pairwise(boxes)), make
+            picture.figure.draw_without_rendering()
+            tops = [axis for axes in picture.figure.axes for axis in axes.child_axes]
+            for axes in (axes for axes in (*picture.figure.axes, *tops) if axes.get_visible()):
+                labels = [label for label in axes.get_xticklabels() if label.get_visible() and label.get_text()]
+                places = [label.get_window_extent() for label in labels]
+                assert all(left.x1 <= right.x0 for left, right in pairwise(places)), picture.name
+                boxes = [text.get_window_extent() for text in axes.texts if text.get_text() != MISSING]
+                boxes.sort(key=lambda box: (round(box.y0), box.x0))
+                assert all(a.x1 <= b.x0 or round(a.y0) != round(b.y0) for a, b in pairwise(boxes)), picture.name
+
+
+def test_a_long_name_keeps_both_ends() -> None:
+    assert short("university_hospital_07", 14) == "univers…ital_07"[:7] + "…" + "tal_07"
+    assert len(short("university_hospital_07", 14)) == 14
+    assert short("north", 5) == "north"

@@ -157,7 +157,8 @@ def pairs(images: Path, masks: Path, nested: bool = False) -> list[tuple[Path, P
         )
         for name in more
     ]
-    alone += [f"no image for {right[name]} in {images}" for name in less if right[name].name not in almost.values()]
+    named = {*almost.values()}
+    alone += [f"no image for {right[name]} in {images}" for name in less if right[name].name not in named]
     refuse(
         sorted(alone),
         f"{images.parent}: images and masks without a partner",
