@@ -2,8 +2,8 @@
 
     python benchmarks/handoff.py [MiB]
 
-The weights are random bytes in a valid safetensors file (2048 MiB unless said otherwise; about five times that is
-needed on the disk). Every step is a process of its own; ``relay`` is timed without its start, the other tools whole.
+The weights are random bytes in a valid safetensors file (a whole number of MiB, by default 2048; about five times that
+is needed on the disk). Every step is a process of its own; ``relay`` is timed without its start, the other tools whole.
 ``age`` (https://age-encryption.org) is left out where it isn't installed.
 """
 
@@ -18,11 +18,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from argparse import SUPPRESS
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from setting import report
+from arguments import Parser, whole
 
-from relay.trust import Policy
+if TYPE_CHECKING:
+    from relay.trust import Policy
 
 SITES = ("north", "south")
 PAIRS = 3
@@ -77,13 +80,16 @@ def make_handover(folder: Path, size: int) -> None:
 
 def step(root: Path, what: str) -> dict[str, float]:
     """One step in a process of its own: its seconds, and the growth of its memory in MB."""
-    done = subprocess.run([sys.executable, __file__, what, str(root)], check=True, capture_output=True, text=True)
+    command = [sys.executable, __file__, "--step", what, str(root)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return result
 
 
 def run(root: Path, what: str) -> None:
     """What :func:`step` starts."""
+    import setting  # noqa: F401 - all modules, so that none is imported while the clock runs
+
     from relay.bundle import find
     from relay.exchange import drafting, receive, sending, verify
     from relay.leg import SimulatedStudy
@@ -108,6 +114,8 @@ def run(root: Path, what: str) -> None:
 
 def policy() -> Policy:
     """The default policy, for bundles as large as one likes."""
+    from relay.trust import Policy
+
     return Policy(max_bundle_bytes=2**40 - 1)
 
 
@@ -137,6 +145,8 @@ def age(root: Path, weights: Path) -> tuple[float, float]:
 
 def main(size: int) -> None:
     """Measure and print."""
+    from setting import report
+
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         weights = root / "handover" / "model.safetensors"
@@ -144,17 +154,17 @@ def main(size: int) -> None:
         write, check, memory, sealing, opening = [], [], [], [], []
         for _ in range(PAIRS):
             shutil.rmtree(root / "study", ignore_errors=True)
-            hashed = seconds("sha256sum", weights)
+            hashed_first = seconds("sha256sum", weights)
             written = step(root, "write")["seconds"]
-            write.append(hashed / written)
-            hashed = seconds("sha256sum", weights)
+            write.append(hashed_first / written)
+            hashed_again = seconds("sha256sum", weights)
             verified = step(root, "verify")
-            check.append(hashed / verified["seconds"])
+            check.append(hashed_again / verified["seconds"])
             memory.append(verified["MB"])
             if shutil.which("age-keygen"):
                 sealed, opened = age(root, weights)
-                sealing.append((hashed + sealed) / written)
-                opening.append((hashed + opened) / verified["seconds"])
+                sealing.append((hashed_first + sealed) / written)
+                opening.append((hashed_again + opened) / verified["seconds"])
         report("speed of writing with seal : sha256sum", write, "at least 1/3")
         report("speed of verifying : sha256sum", check, "at least 1/2")
         if sealing:
@@ -168,7 +178,11 @@ def main(size: int) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3:
-        run(Path(sys.argv[2]), sys.argv[1])
+    parser = Parser(__doc__)
+    parser.add_argument("size", metavar="MiB", type=whole, nargs="?", default=2048, help="of the weights")
+    parser.add_argument("--step", nargs=2, help=SUPPRESS)  # what to do, and in which folder: see step()
+    given = parser.parse_args()
+    if given.step:
+        run(Path(given.step[1]), given.step[0])
     else:
-        main(int(sys.argv[1] if len(sys.argv) > 1 else 2048) * 2**20)
+        main(given.size * 2**20)

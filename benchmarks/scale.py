@@ -6,8 +6,9 @@
     python benchmarks/scale.py bundle [MiB…]
 
 Everything is synthetic, and lies in a temporary folder (``TMPDIR``). Every step is a process of its own; its memory is
-the most that was resident at once, with the files that were mapped, as ``/usr/bin/time -v`` counts it. The last lines
-give the exponent with which each quantity grew between the smallest size and the largest: 1 is as many times as much.
+the most that was resident at once, with the files that were mapped, as ``/usr/bin/time -v`` counts it. The last line
+gives the exponent with which each quantity grew between the smallest size and the largest: 1 is as many times as much.
+Sizes are whole numbers, at least two different ones.
 """
 
 from __future__ import annotations
@@ -19,10 +20,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from argparse import ArgumentTypeError
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from arguments import Parser, whole
+
+from relay import registry
 
 Found = dict[str, float]
 """What was measured at one size, by name."""
@@ -261,24 +267,38 @@ TABLES = {
 }
 
 
-def main(what: str, *rest: str) -> None:
+def asked() -> tuple[str, list[str], list[int]]:
+    """The quantity, the strategy if one is named, and the sizes, smallest first; it exits with 2 if one is wrong."""
+    parser = Parser(__doc__)
+    parser.add_argument("quantity", choices=TABLES, help="by which cost grows")
+    parser.add_argument("words", metavar="SIZE", nargs="*", default=[], help="two or more; for sites, first a STRATEGY")
+    given = parser.parse_args()
+    words = given.words
+    strategy = words[:1] if given.quantity == "sites" and words and words[0][:1].isalpha() else []
+    if strategy and strategy[0] not in (known := registry.names("strategies")):
+        parser.error(f"no such strategy: {strategy[0]}; there are {', '.join(known)}")
+    try:
+        sizes = sorted({whole(word) for word in words[len(strategy) :]})
+    except ArgumentTypeError as error:
+        parser.error(str(error))
+    if len(sizes) == 1:
+        parser.error("give at least two different sizes, or none for the default ones")
+    return given.quantity, strategy, sizes or [*TABLES[given.quantity][1]]
+
+
+def main(what: str, strategy: Sequence[str], numbers: Sequence[int]) -> None:
     """Measure one quantity at its sizes, and print a table."""
-    if what not in TABLES:
-        sys.exit(f"no such quantity: {what}; there are {', '.join(TABLES)}")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    measure, usual = TABLES[what]
-    words = [word for word in rest if not word.isdigit()]
-    numbers = [int(word) for word in rest if word.isdigit()] or list(usual)
+    measure = TABLES[what][0]
     print("| |", end="")
     rows: list[Found] = []
     for number in numbers:
-        rows.append(measure(number, *words))
+        rows.append(measure(number, *strategy))
         if len(rows) == 1:
             print("|".join(rows[0]) + "|", flush=True)
         print(f"| {number} |" + "|".join(f"{value:.3g}" for value in rows[-1].values()) + "|", flush=True)
-    if len(rows) > 1:
-        more = math.log(numbers[-1] / numbers[0])
-        print("| exponent |" + "|".join(grown(value, rows[-1][name], more) for name, value in rows[0].items()) + "|")
+    more = math.log(numbers[-1] / numbers[0])
+    print("| exponent |" + "|".join(grown(value, rows[-1][name], more) for name, value in rows[0].items()) + "|")
 
 
 def grown(first: float, last: float, more: float) -> str:
@@ -287,4 +307,4 @@ def grown(first: float, last: float, more: float) -> str:
 
 
 if __name__ == "__main__":
-    main(*(sys.argv[1:] or sys.exit(__doc__)))
+    main(*asked())
