@@ -16,7 +16,7 @@ def _nodes() -> int:
     """Number of machines that train together: ``NUM_NODES``, else what Slurm says, else 1.
 
     Raises:
-        UserError: the variable is not a valid number.
+        UserError: the variable is not a valid number, or nothing says where the machines meet.
     """
     for name in ("NUM_NODES", "SLURM_NNODES"):
         if given := os.environ.get(name):
@@ -25,8 +25,34 @@ def _nodes() -> int:
                     f"the environment variable {name} is {given[:40]!r}; it must be a number of machines, 1 or more",
                     f"Set it to that number, or remove it to train on this machine alone: unset {name}",
                 )
+            if name == "NUM_NODES" and int(given) > 1 and "SLURM_NTASKS" not in os.environ:
+                _check_meeting(int(given))
             return int(given)
     return 1
+
+
+def _check_meeting(machines: int) -> None:
+    """Check where several machines meet, and which of them this is: torch would wait for hours.
+
+    Raises:
+        UserError: it lists what is missing or wrong.
+    """
+    allowed = {
+        "MASTER_ADDR": "the address of the first machine",
+        "MASTER_PORT": "a free port of it, 1 to 65535, the same on all",
+        "NODE_RANK": f"this machine's number, 0 to {machines - 1}, another one on each",
+    }
+    given = {name: os.environ.get(name, "") for name in allowed}
+    numbers = {name: int(text) for name, text in given.items() if text.isascii() and text.isdecimal() and len(text) < 6}
+    right = {
+        "MASTER_ADDR": bool(given["MASTER_ADDR"].strip()),
+        "MASTER_PORT": 1 <= numbers.get("MASTER_PORT", 0) <= 65535,
+        "NODE_RANK": numbers.get("NODE_RANK", machines) < machines,
+    }
+    if wrong := [name for name, fits in right.items() if not fits]:
+        told = "; ".join(f"{name} is {given[name][:40]!r} and must be {allowed[name]}" for name in wrong)
+        advice = f"Set {', '.join(wrong)} on each machine; or train on this machine alone: unset NUM_NODES"
+        raise UserError(f"NUM_NODES is {machines}, but the environment variable {told}", advice)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from relay.leg.execution import executed
 from relay.leg.heap import kept_memory
 from relay.leg.learner import Learner
 from relay.leg.precision import LIGHTNING, resolved
+from relay.leg.processes import ended_at_once
 from relay.leg.state import StateIO, latest, newest
 from relay.plan import Leg
 
@@ -32,6 +33,15 @@ MEMORY = (
 ROOM = "Free some space there, then run the same command again: it resumes from the last saved state."
 PATIENCE = timedelta(hours=2)
 """Timeout of the processes that wait while the first one tests a leg."""
+
+
+class Meeting(DDPStrategy):
+    """Processes that train together; whoever waits for the others can be stopped."""
+
+    def setup_environment(self) -> None:
+        """Wait until all are there."""
+        with ended_at_once():
+            super().setup_environment()
 
 
 def steps_of(leg: Leg, samples: int, world_size: int, share: float = 1.0) -> int:
@@ -98,7 +108,7 @@ def _trainer(learner: Learner, curves: Path, devices: Devices, callbacks: list[p
         accelerator=devices.accelerator,
         devices=devices.devices,
         num_nodes=devices.num_nodes,
-        strategy=DDPStrategy(timeout=PATIENCE) if devices.world_size > 1 else "auto",
+        strategy=Meeting(timeout=PATIENCE) if devices.world_size > 1 else "auto",
         precision=LIGHTNING[resolved(train.precision, devices, learner.module)],
         max_epochs=-1,
         max_steps=learner.total_steps,

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -22,6 +26,19 @@ def gather(own: T) -> list[T]:
     found: list[T] = [own] * dist.get_world_size()
     dist.all_gather_object(found, own)
     return found
+
+
+@contextmanager
+def ended_at_once() -> Iterator[None]:
+    """Within it, Ctrl-C and SIGTERM end the process at once: while it waits in torch for other machines, Python's own
+    handlers don't run."""
+    ours = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in ours}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def wait_for_all() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -232,6 +233,9 @@ def _train(
         wind_back(curves, [state for _, state in phases])
     guarantee = account([phase for phase, _ in phases])
     release.guarantee = guarantee
+    if devices.num_nodes > 1:
+        meeting = ":".join(os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
+        progress.say(f"waiting for all of {devices.num_nodes} machines at {meeting} …")
     for phase, state in phases:
         if trained is not None and phase.module is model:
             trained.load(model)

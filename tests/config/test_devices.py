@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from relay.config import devices
+from relay.errors import UserError
 
 
 @pytest.mark.parametrize("gpus", [None, ""])
@@ -29,7 +30,34 @@ def test_anything_else_is_a_problem(monkeypatch: pytest.MonkeyPatch, there: int,
     assert chosen.accelerator == "cpu"
 
 
+MEETING = {"MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500", "NODE_RANK": "2"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        (dict.fromkeys(MEETING, ""), ["MASTER_ADDR", "MASTER_PORT", "NODE_RANK"]),
+        ({"NODE_RANK": "3"}, ["NODE_RANK"]),
+        ({"NODE_RANK": "-1"}, ["NODE_RANK"]),
+        ({"MASTER_PORT": "abc"}, ["MASTER_PORT"]),
+        ({"MASTER_PORT": "65536"}, ["MASTER_PORT"]),
+        ({"MASTER_PORT": "0", "MASTER_ADDR": " "}, ["MASTER_ADDR", "MASTER_PORT"]),
+    ],
+)
+def test_machines_that_could_not_meet_are_refused(
+    monkeypatch: pytest.MonkeyPatch, changed: dict[str, str], named: list[str]
+) -> None:
+    for name, value in {"NUM_NODES": "3", **MEETING, **changed}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match="NUM_NODES is 3") as refused:
+        devices.choose(None)
+    assert [name for name in MEETING if f"{name} is" in str(refused.value)] == named
+    monkeypatch.setenv("SLURM_NTASKS", "3")  # srun says it in its own way
+    assert devices.choose(None)[0].num_nodes == 3
+
+
 def test_several_nodes_multiply(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NUM_NODES", "3")
+    for name, value in {"NUM_NODES": "3", **MEETING}.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr(devices, "visible_gpus", lambda: 2)
     assert devices.choose("0,1")[0].world_size == 6
