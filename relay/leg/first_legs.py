@@ -11,17 +11,21 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from relay.bundle import measure
 from relay.config import Devices
-from relay.files import write_bytes, write_text
+from relay.files import clear, write_bytes, write_text
 from relay.leg.curves import EVENTS
 from relay.phase import Phase
 from relay.plan import Leg
+
+STATE, ABOUT = "state.ckpt", "about.json"
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +45,12 @@ class FirstLeg:
     def take(self, state: Path, curves: Path) -> None:
         """Copy the kept state and curves to where this run resumes from, if it has not begun itself."""
         try:
-            about = json.loads((self.folder / "about.json").read_text())
-            if state.exists() or measure(self.folder / "state.ckpt").sha256 != about["sha256"]:
+            about = json.loads((self.folder / ABOUT).read_text())
+            if state.exists() or measure(self.folder / STATE).sha256 != about["sha256"]:
                 return
             for path in self.folder.glob(EVENTS):
                 write_bytes(curves / path.name, path.read_bytes())
-            write_bytes(state, (self.folder / "state.ckpt").read_bytes())
+            write_bytes(state, (self.folder / STATE).read_bytes())
             self.seconds = float(about["seconds"])
         except FileNotFoundError:
             return
@@ -57,13 +61,26 @@ class FirstLeg:
         """Train, and keep the last state for the others, if it was all trained now."""
         whole, began = not state.exists(), time.monotonic()
         train()
-        if not whole:
-            return
-        for path in curves.glob(EVENTS):
-            write_bytes(self.folder / path.name, path.read_bytes())
-        write_bytes(self.folder / "state.ckpt", state.read_bytes())
-        about = {"sha256": measure(self.folder / "state.ckpt").sha256, "seconds": time.monotonic() - began}
-        write_text(self.folder / "about.json", json.dumps(about) + "\n")
+        if whole:
+            self._keep(state, curves, time.monotonic() - began)
+
+    def _keep(self, state: Path, curves: Path, seconds: float) -> None:
+        """Put the whole folder there in one step: another run may have trained the same leg in the meantime."""
+        new = self.folder.with_name(f".{self.folder.name}.{uuid4().hex}")
+        try:
+            for path in curves.glob(EVENTS):
+                write_bytes(new / path.name, path.read_bytes())
+            write_bytes(new / STATE, state.read_bytes())
+            about = {"sha256": measure(new / STATE).sha256, "seconds": seconds}
+            write_text(new / ABOUT, json.dumps(about) + "\n")
+            old = self.folder.with_name(f"{new.name}.old")
+            with suppress(FileNotFoundError):
+                self.folder.rename(old)
+            with suppress(OSError):  # another run was faster, by a moment: its leg is the same
+                new.rename(self.folder)
+            clear(old)
+        finally:
+            clear(new)
 
 
 def first_leg(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from relay.leg.first_legs import first_leg
+from relay.files import write_bytes
+from relay.leg.first_legs import FirstLeg, first_leg
 from relay.leg.learner import Learner
 from relay.leg.progress import Progress
 from relay.leg.sites import Known
@@ -88,3 +90,18 @@ def test_the_place_tells_apart_what_gives_other_weights(tmp_path: Path) -> None:
     others.append(place(**{"current_tasks.task_ids": [2, 1]}))
     assert len({plain, *others}) == 5
     assert place(own=Own(None)) is place(**{"common.strategy.name": "joint"}) is None
+
+
+def test_runs_that_train_the_same_leg_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
+    state, curves, shared = tmp_path / "state.ckpt", tmp_path / "curves", FirstLeg(tmp_path / "kept" / "leg")
+    curves.mkdir()
+
+    def train(number: int) -> None:
+        mine = state.with_name(f"{number}.ckpt")
+        shared.fit(lambda: write_bytes(mine, bytes(1000)), mine, curves)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(train, range(40)))
+    assert [path.name for path in shared.folder.parent.iterdir()] == ["leg"]
+    shared.take(state, curves)
+    assert state.read_bytes() == bytes(1000)
