@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -87,6 +88,11 @@ def executor_of(folder: Path, devices: Devices, slurm: Mapping[str, Any] | None)
         executor = submitit.AutoExecutor(folder=folder, cluster="local" if slurm is None else "slurm")
         executor.update_parameters(**given)
     except (NameError, RuntimeError, AssertionError, TypeError, ValueError) as error:
+        if slurm is not None and not shutil.which("srun"):
+            raise UserError(
+                "--slurm: this machine has no srun, so it is not part of a Slurm cluster",
+                "Give the command on a login node, or run several at a time here: --jobs 2",
+            ) from error
         raise UserError(
             f"--slurm: {error}", "Give submitit's parameters: --slurm timeout_min=600,slurm_partition=gpu"
         ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,20 +21,20 @@ log = logging.getLogger(__name__)
 
 
 class Compile(pl.Callback):
-    """Compiles the net of a phase (``train.compile``) at its first batch, if that works here."""
+    """Compiles the net of a phase (``train.compile``) at its first batch, if that works here; else ``say`` says why."""
 
-    def __init__(self) -> None:
-        self.tried = False
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say, self.tried = say, False
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Try it, once."""
-        if not self.tried and compiles(pl_module.module, pl_module.image_of(batch)):
+        if not self.tried and compiles(pl_module.module, pl_module.image_of(batch), self.say):
             pl_module.module.compile()
         self.tried = True
 
 
 @contextmanager
-def executed(phase: Phase, train: Train) -> Iterator[list[pl.Callback]]:
+def executed(phase: Phase, train: Train, say: Callable[[str], None] = log.warning) -> Iterator[list[pl.Callback]]:
     """During a fit, execute the net of a phase as ``train`` says; yields the callbacks of that fit.
 
     Neither the net's weights nor their names change. A phase's other modules, such as a generator, run as they are.
@@ -47,7 +47,7 @@ def executed(phase: Phase, train: Train) -> Iterator[list[pl.Callback]]:
     for block in chosen:
         block.__class__ = _recomputing(type(block))
     try:
-        yield [Compile()] if train.compile and phase.validate else []
+        yield [Compile(say)] if train.compile and phase.validate else []
     finally:
         for block, kind in zip(chosen, kinds, strict=True):
             block.__class__ = kind
@@ -98,15 +98,15 @@ def _recomputing(kind: type[nn.Module]) -> type[nn.Module]:
     return type(kind.__name__, (kind,), {"forward": forward})
 
 
-def compiles(module: nn.Module, example: Tensor) -> bool:
-    """Whether ``torch.compile`` works for a net here, both ways; if not, one line says why."""
+def compiles(module: nn.Module, example: Tensor, say: Callable[[str], None]) -> bool:
+    """Whether ``torch.compile`` works for a net here, both ways; if not, ``say`` gets one line with the reason."""
     trial = copy.deepcopy(module).train()  # the net itself may keep statistics of what it sees
     weights = [weight for weight in trial.parameters() if weight.requires_grad]
     try:
         trial.compile()
         torch.autograd.grad(trial(example).sum(), weights, allow_unused=True)
     except Exception as error:  # whatever a compiler or its absence raises
-        log.warning("train.compile: the net is not compiled here, so it trains as without: %s", _short(error))
+        say(f"train.compile: the net is not compiled here, so it trains as without: {_short(error)}")
         return False
     return True
 

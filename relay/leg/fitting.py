@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
+from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
@@ -25,6 +26,8 @@ from relay.leg.precision import LIGHTNING, resolved
 from relay.leg.processes import ended_at_once
 from relay.leg.state import StateIO, latest, newest
 from relay.plan import Leg
+
+log = logging.getLogger(__name__)
 
 MEMORY = (
     "Lower common.train.batch_size, set precision to 16, bf16 or auto, or train on smaller patches (patch_size). "
@@ -66,8 +69,16 @@ def epoch_steps(leg: Leg, samples: int, world_size: int) -> int:
     return math.ceil(batches / leg.train.accumulate)
 
 
-def fit(learner: Learner, state: Path, curves: Path, devices: Devices, callbacks: list[pl.Callback]) -> None:
-    """Run one phase to its end; its module is trained in place.
+def fit(
+    learner: Learner,
+    state: Path,
+    curves: Path,
+    devices: Devices,
+    callbacks: list[pl.Callback],
+    say: Callable[[str], None] = log.warning,
+) -> None:
+    """Run one phase to its end; its module is trained in place. ``say`` tells people what is done otherwise than they
+    asked for.
 
     If ``state`` exists, the fit resumes from it, and ends with the same weights as without the
     interruption.
@@ -85,7 +96,7 @@ def fit(learner: Learner, state: Path, curves: Path, devices: Devices, callbacks
     del found  # Lightning reads the state itself; this copy would stay in memory during the whole fit
     try:
         on_cpu = devices.accelerator == "cpu"
-        with executed(learner.phase, learner.leg.train) as acting, kept_memory() if on_cpu else nullcontext():
+        with executed(learner.phase, learner.leg.train, say) as acting, kept_memory() if on_cpu else nullcontext():
             trainer = _trainer(learner, curves, devices, [*callbacks, *acting])
             trainer.fit(learner.train(), ckpt_path=whole, weights_only=True)
     except (KeyboardInterrupt, SystemExit) as error:

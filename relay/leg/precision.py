@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from relay.config import Devices
+from relay.files import damaged
 from relay.leg.paths import LegPaths
 
 Ran = Literal[16, 32, 64, "bf16"]
@@ -18,8 +19,6 @@ AMPERE = (8, 0)
 
 WIDE = 16
 """Channels from which on a convolution is faster in bf16 on a CPU with AVX-512."""
-
-log = logging.getLogger(__name__)
 
 
 def has_bf16(devices: Devices) -> bool:
@@ -47,13 +46,19 @@ def resolved(precision: Any, devices: Devices, model: nn.Module) -> Ran:
     return "bf16" if has_bf16(devices) and pays(model, devices) else 32
 
 
-def precision_of(asked: Any, devices: Devices, model: nn.Module, paths: LegPaths) -> Ran:
+def precision_of(asked: Any, devices: Devices, model: nn.Module, paths: LegPaths, say: Callable[[str], None]) -> Ran:
     """The precision of a leg, once and for all: a leg that has begun goes on as it began, also on another machine, for
-    its weights would otherwise be those of no precision. Every device that is allowed here can do so, if slowly."""
+    its weights would otherwise be those of no precision. Every device can do so, if slowly; ``say`` says it then.
+
+    Raises:
+        UserError: the record of the leg says that it began in a precision that ``auto`` never is.
+    """
     here = resolved(asked, devices, model)
-    began = paths.record().get("precision", here) if paths.begun else here
-    if asked != "auto" or began not in tuple(LIGHTNING):
+    began = paths.record().get("precision") if paths.begun and asked == "auto" else None
+    if began is None:
         return here
+    if began not in (32, "bf16"):
+        raise damaged(paths.root / "leg.json", f"its precision is {began!r}, which auto never is", paths.again)
     if began != here:
-        log.warning("this leg began in the precision %s, so it goes on in it; this machine's own is %s", began, here)
-    return began
+        say(f"this leg began in the precision {began}, so it goes on in it; this machine's own is {here}")
+    return began  # type: ignore[no-any-return]

@@ -95,7 +95,7 @@ def run_leg(
     paths = run.leg(leg.folder)
     start = incoming.digest if incoming else None
     model = model_of(leg)
-    precision = precision_of(leg.train.precision, devices, model, paths)
+    precision = precision_of(leg.train.precision, devices, model, paths, progress.say)
     record: dict[str, Any] = {"config": leg.scientific(), "start": start, "precision": precision}
     if leg.own_code:
         record |= {"own_code": leg.own_code, "precision": None}  # not known
@@ -257,7 +257,7 @@ def _train(
         if phase.start is not None:
             phase.module.load_state_dict(phase.start.state_dict())
         with progress.stage(stage := f"training, phase '{phase.name}'", training=True):
-            train = partial(fit, learner, state, curves, devices, acting)
+            train = partial(fit, learner, state, curves, devices, acting, progress.say)
             shared.fit(train, state, curves) if shared and phase is phases[0][0] else train()
         progress.divide(stage, timed.divided(progress.spent[stage]))
         for best in chosen:

@@ -101,7 +101,7 @@ def tune(
     ]
     if is_first():
         wind_back(curves, [state])
-    fit(learner, state, curves, devices, acting)
+    fit(learner, state, curves, devices, acting, progress.say)
     net.load_state_dict(best.weights)
     net.to(device, torch.float32).eval()
     return best.step

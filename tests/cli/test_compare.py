@@ -307,7 +307,7 @@ def test_wrong_cluster_parameters(done: Path) -> None:
     typed("compare", "study", *MANY, "--ray=local", cwd=done).refused(2, "--ray local: not an address of a Ray cluster")
     typed("compare", "study", *MANY, "--slurm=gpu", cwd=done).refused(2, "'gpu' is not of the form key=value")
     typed("compare", "study", *MANY, "--slurm=a=[", cwd=done).refused(2, "can't be read as YAML")
-    typed("compare", "study", *MANY, "--slurm=nonsense=1", cwd=done).refused(2, "--slurm", advice="slurm_partition")
+    typed("compare", "study", *MANY, "--slurm=timeout_min=5", cwd=done).refused(2, "has no srun", advice="--jobs 2")
 
 
 # -- what is typed -----------------------------------------------------------------------------------------------------

@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from relay.config.devices import Devices
-from relay.errors import Interrupted
+from relay.errors import Interrupted, UserError
 from relay.leg import precision, run as leg_run
 from relay.leg.paths import RunPaths
 from relay.leg.precision import has_bf16, pays, resolved
+from relay.leg.progress import Progress
 from relay.report.gather import read_run
 from relay.report.tables import environment
 from tests.leg.test_resume import StopAt, same, weights
@@ -81,9 +82,9 @@ def test_what_ran_is_written_down_and_shown(tmp_path: Path, monkeypatch: pytest.
         assert table.rows[0][table.columns.index("precision")] == str(runs)
 
 
-def test_a_leg_goes_on_as_it_began_on_another_machine_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_leg_goes_on_as_it_began_on_another_machine_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(Progress, "say", lambda _, text: said.append(text))
     machine(monkeypatch, True)
     with monkeypatch.context() as patch:
         patch.setattr(leg_run, "ShowProgress", StopAt)
@@ -91,8 +92,14 @@ def test_a_leg_goes_on_as_it_began_on_another_machine_too(
         with pytest.raises(Interrupted):
             simulate(tmp_path / "broken", **AUTO)
     machine(monkeypatch, False)
+    record = tmp_path / "broken/checkpoints/task_1/leg.json"
+    content = record.read_text()
+    record.write_text(content.replace('"precision": "bf16"', '"precision": 16'))
+    with pytest.raises(UserError, match="damaged: its precision is 16"):
+        simulate(tmp_path / "broken", **AUTO)
+    record.write_text(content)
     simulate(tmp_path / "broken", **AUTO)
-    assert "began in the precision bf16, so it goes on in it; this machine's own is 32" in caplog.text
+    assert "this leg began in the precision bf16, so it goes on in it; this machine's own is 32" in said
     whole = finished(tmp_path / "whole", **ONE, **{"common.train.precision": "bf16"})
     assert same(weights(whole, "task_1"), weights(tmp_path / "broken", "task_1"))
 
