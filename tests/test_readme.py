@@ -61,7 +61,7 @@ def _table(source: Path, target: Path) -> None:
 
 
 def _reduced(source: Path, target: Path, times: int = 4) -> Path:
-    """A quarter of its sides, which takes a sixteenth of the time; a mask keeps its values."""
+    """A picture whose sides are so many times shorter, so that it takes less time; a mask keeps its values."""
     target.parent.mkdir(parents=True, exist_ok=True)
     how = Image.Resampling.NEAREST if source.parent.name == "mask" else Image.Resampling.BOX
     with Image.open(source) as image:

@@ -11,7 +11,7 @@ from relay.exchange import StudyStore, chain_in
 from relay.home import home_of
 from relay.report.gather import Run
 from relay.report.shapes import cut
-from relay.trust import Refused, Signed, Statement, statement, words
+from relay.trust import Refused, Roster, Signed, Statement, statement, words
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,10 @@ def _signed(stores: Sequence[StudyStore]) -> list[Hop]:
     kept = [p for d in stores for p in d.folder.glob("*/leg_[0-9]*") if p.parent.name in ("signed", "received")]
     if not kept:
         return []
-    received = _received(stores)
-    found = []
+    roster, received, found = stores[0].roster, _received(stores), []
     for folder in sorted(kept, key=lambda path: (path.name, path.parent.name), reverse=True):
         chain = chain_in(folder)
-        found.append([_hop(stores[0], chain, place, received) for place in range(len(chain))])
+        found.append([_hop(roster, chain, place, received) for place in range(len(chain))])
     return next((chain for chain in found if not all(hop.fits for hop in chain)), found[0])
 
 
@@ -117,10 +116,10 @@ def _received(stores: Sequence[StudyStore]) -> dict[int, str]:
     return found
 
 
-def _hop(store: StudyStore, chain: Sequence[Statement], place: int, received: dict[int, str]) -> Hop:
+def _hop(roster: Roster, chain: Sequence[Statement], place: int, received: dict[int, str]) -> Hop:
     made = chain[place]
     claim = made.claim
-    identity = store.roster.site(claim.site)
+    identity = roster.site(claim.site)
     before = chain[place - 1].digest if place else None
     handover = (claim.handover.model, claim.handover.memory, claim.handover.cumulative)
     return Hop(
