@@ -97,7 +97,7 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 @pytest.mark.slow
 def test_train_again_after_any_file_of_a_finished_run_was_damaged(whole: Path, tmp_path: Path) -> None:
-    """In the gate, the same of an unfinished run, which has the same files."""
+    """In the gate, the same of an unfinished run, which lacks only what a leg writes at its end."""
     root, wrong, refused = tmp_path / "run", [], set()
     for path, name, way in copies(whole, root):
         try:

@@ -92,7 +92,7 @@ CHAINS = {
 }
 """Commands that need each other's files, in their order; all others stand alone, so that they can run side by side."""
 LONG = ("relay rehearse", "relay compare")
-"""Run by hand; in the gate, tests/test_rehearse.py and ``make demo`` do the same."""
+"""Run by hand; in the gate, tests/test_rehearse.py and ``make demo`` do the like on other studies."""
 
 
 def _case(chain: str) -> Any:

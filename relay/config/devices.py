@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from relay.errors import Problem, UserError
 
+LAUNCHERS = {"SLURM_NTASKS", "TORCHELASTIC_RUN_ID"}
+"""Variables of launchers, srun and torchrun, that say in their own way where machines meet."""
 NUMBERS = "comma-separated GPU numbers, such as 0 or 0,1"
 
 
@@ -25,7 +27,7 @@ def _nodes() -> int:
                     f"the environment variable {name} is {given[:40]!r}; it must be a number of machines, 1 or more",
                     f"Set it to that number, or remove it to train on this machine alone: unset {name}",
                 )
-            if name == "NUM_NODES" and int(given) > 1 and "SLURM_NTASKS" not in os.environ:
+            if name == "NUM_NODES" and int(given) > 1 and not LAUNCHERS & os.environ.keys():
                 _check_meeting(int(given))
             return int(given)
     return 1

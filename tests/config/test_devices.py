@@ -52,8 +52,10 @@ def test_machines_that_could_not_meet_are_refused(
     with pytest.raises(UserError, match="NUM_NODES is 3") as refused:
         devices.choose(None)
     assert [name for name in MEETING if f"{name} is" in str(refused.value)] == named
-    monkeypatch.setenv("SLURM_NTASKS", "3")  # srun says it in its own way
-    assert devices.choose(None)[0].num_nodes == 3
+    for launcher in devices.LAUNCHERS:
+        with monkeypatch.context() as patch:
+            patch.setenv(launcher, "3")
+            assert devices.choose(None)[0].num_nodes == 3
 
 
 def test_several_nodes_multiply(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -155,7 +155,10 @@ def test_who_waits_for_another_machine_says_so_and_can_be_stopped(tmp_path: Path
     pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     waiting = subprocess.Popen(command, cwd=tmp_path, env=os.environ | meeting, **pipes)
     assert waiting.stdout is not None
-    assert any("waiting for all of 2 machines at 127.0.0.1:" + port in line for line in waiting.stdout)
-    time.sleep(8)  # until it is torch that waits
-    waiting.send_signal(signal.SIGTERM)
-    assert waiting.wait(timeout=20) in (-signal.SIGTERM, 130)
+    try:
+        assert any("waiting for all of 2 machines at 127.0.0.1:" + port in line for line in waiting.stdout)
+        time.sleep(8)  # until it is torch that waits
+        waiting.send_signal(signal.SIGTERM)
+        assert waiting.wait(timeout=20) in (-signal.SIGTERM, 130)
+    finally:
+        waiting.kill()

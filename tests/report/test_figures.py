@@ -56,9 +56,7 @@ def test_two_figures_share_no_id() -> None:
     assert "xmlns" not in drawn[0]
 
 
-@pytest.mark.parametrize(
-    ("sites", "laps"), [(3, 1), (6, 1), (12, 1), (14, 1), (2, 7), (1, 14)], ids=lambda number: str(number)
-)
+@pytest.mark.parametrize(("sites", "laps"), [(3, 1), (6, 1), (12, 1), (14, 1), (2, 7), (1, 14)])
 def test_no_names_overlap_however_many_sites_and_laps_there_are(tmp_path: Path, sites: int, laps: int) -> None:
     names = [f"UNIVERSITY_HOSPITAL_{k:02}" for k in range(sites)]
     run = read_run(made.run(tmp_path / "run", names * laps, samples=4))
@@ -78,6 +76,5 @@ def test_no_names_overlap_however_many_sites_and_laps_there_are(tmp_path: Path, 
 
 
 def test_a_long_name_keeps_both_ends() -> None:
-    assert short("university_hospital_07", 14) == "univers…ital_07"[:7] + "…" + "tal_07"
-    assert len(short("university_hospital_07", 14)) == 14
+    assert short("university_hospital_07", 14) == "univers…tal_07"
     assert short("north", 5) == "north"
